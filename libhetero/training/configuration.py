@@ -126,7 +126,8 @@ class TrainingConfig:
         most=MOST_BATCH,
         metavar="N",
         group=TRAINING,
-        help="particles a step, over all devices, or auto for as many as fit",
+        help="particles a step, over all devices, or auto for as many as fit; Gaussians of tilt series take as many as "
+        "have 160 images",
     )
     accumulate: int = option(
         1,

@@ -29,6 +29,7 @@ from libhetero.training.configuration import PreprocessConfig, TrainingConfig
 
 FORMAT_VERSION = 2
 CONFIG = "config.json"
+IMAGES_OF_STEP = 160  # of tilt series, Gaussians
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _refuse_unused_classes(model: Any, asked: RefineConfig) -> None:
         )
 
 
-def with_model(config: RunConfig, asked: RefineConfig, model: Any, data: DataConfig) -> RunConfig:
+def with_model(config: RunConfig, asked: RefineConfig, model: Any, data: DataConfig, views: int) -> RunConfig:
     """Return the configuration with what the particles have settled, of the model and so of its training.
 
     Parameters
@@ -99,14 +100,23 @@ def with_model(config: RunConfig, asked: RefineConfig, model: Any, data: DataCon
     config : before particles were measured.
     asked : what was asked for.
     model, data : as they are now.
+    views : images of each particle.
     """
-    training = _training(family_named(config.family), asked, model)
+    training = _training(family_named(config.family), asked, model, views)
     return dataclasses.replace(config, model=model, training=training, data=data)
 
 
-def _training(family: Family, asked: RefineConfig, model: Any) -> TrainingConfig:
-    """Return the training of a new run: what was asked for, over the defaults of a family's model."""
-    return TrainingConfig(**{**family.training_defaults(asked.preset or DEFAULT, model), **asked.training_fields()})
+def _training(family: Family, asked: RefineConfig, model: Any, views: int = 1) -> TrainingConfig:
+    """Return the training of a new run: what was asked for, over the defaults of a family's model.
+
+    Gaussians take as many steps of tilt series as of so many images: with as many particles a step, 360 of 41 tilts
+    would have 23 steps an epoch, and the borders of pieces are not found in so few (docs/benchmarks.md).
+    """
+    defaults = family.training_defaults(asked.preset or DEFAULT, model)
+    if family.mixtures and views > 1:
+        usual = defaults.get("batch_size", TrainingConfig.batch_size)
+        defaults = {**defaults, "batch_size": min(usual, max(IMAGES_OF_STEP // views, 1))}
+    return TrainingConfig(**{**defaults, **asked.training_fields()})
 
 
 def resumed_config(asked: RefineConfig, folder: Path, steps: Callable[[], int] = lambda: 0) -> RunConfig:

@@ -105,7 +105,7 @@ class NewRun:
                 _check_finite(model)
         model = of_process_0(config.family, model)
         data = config.data.seen(feed.config, len(feed))
-        config = with_model(config, self.asked, model.config, data)
+        config = with_model(config, self.asked, model.config, data, drawn_from(feed).views)
         _check_alike(config)  # before anything is compiled to choose the batch
         if self.asked.automatic_batch:
             training = with_largest_batch(config.training, model, drawn_from(feed), len(trained_on))

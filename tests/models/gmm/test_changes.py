@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from libhetero.models.gmm.changes import GIVES_WAY, nearest_pairs, strain
-from tests.making.mixtures import mixture
+from libhetero.models.gmm.changes import GIVES_WAY, REACH, Neighbourhood, nearest_pairs, strain
+from tests.making.mixtures import gaussians, mixture
 from tests.making.poses import one_pose
 
 
@@ -45,3 +45,32 @@ def test_each_has_its_nearest_and_never_itself() -> None:
         mine = pairs[pairs[:, 0] == one, 1]
         np.testing.assert_allclose(np.sort(distance[one, mine]), np.sort(np.delete(distance[one], one))[:12])
     assert nearest_pairs(position[:4]).shape == (12, 2) and nearest_pairs(position[:1]).shape == (0, 2)
+
+
+def test_means_over_neighbours_are_those_of_the_sum_written_out() -> None:
+    neutral = mixture(30)
+    near = Neighbourhood.of(neutral, nearest_pairs(neutral.position))
+    change = np.random.default_rng(2).normal(size=(30, 1, 4)).astype(np.float32)
+    distance = np.linalg.norm(neutral.position[:, None] - neutral.position, axis=2)
+    nearest = np.sort(distance, axis=1)
+    share = neutral.amplitude * np.exp(-(distance**2) / (2 * (REACH * np.median(nearest[:, 1])) ** 2))
+    share *= distance <= nearest[:, [12]] * 1.0001  # itself and its twelve nearest
+    expected = np.einsum("ij,j...->i...", share / share.sum(axis=1, keepdims=True), change)
+    np.testing.assert_allclose(near.mean(change), expected, atol=2e-6)
+    np.testing.assert_allclose(near.mean(np.ones((30, 2), np.float32)), 1, rtol=1e-6)  # all change alike
+
+
+def test_a_gaussian_far_from_all_others_and_one_alone_keep_their_changes() -> None:
+    position = np.concatenate([mixture(20).position, np.full((1, 3), 500, np.float32)])
+    neutral = gaussians(position)
+    change = np.random.default_rng(3).normal(size=(21, 1)).astype(np.float32)
+    means = Neighbourhood.of(neutral, nearest_pairs(position)).mean(change)
+    assert float(means[20, 0]) == pytest.approx(change[20, 0], rel=1e-6)
+    alone = Neighbourhood.of(gaussians(position[:1]), nearest_pairs(position[:1]))
+    np.testing.assert_array_equal(alone.mean(change[:1]), change[:1])
+
+
+def test_gaussians_of_no_or_negative_amplitude_have_means_too() -> None:
+    neutral = dataclasses.replace(mixture(20), amplitude=np.linspace(-1, 1, 20).astype(np.float32))
+    share = Neighbourhood.of(neutral, nearest_pairs(neutral.position)).share
+    assert np.isfinite(share).all() and (share >= 0).all()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from libhetero.errors import DataError
-from libhetero.models.gmm.changes import changed
+from libhetero.models.gmm.changes import Neighbourhood, changed
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.latent.encoder import gradient_features, mean_frc
 from libhetero.models.gmm.model import GmmModel
@@ -250,3 +250,60 @@ def test_runs_from_before_modes_turned_are_decoded_as_they_were_trained():
     scale = np.abs(ways["older"]).max()
     np.testing.assert_allclose(ways["older"][1], 2 * ways["older"][0], atol=1e-4 * scale)
     assert np.abs(ways["now"][1] - 2 * ways["now"][0]).max() > 0.01 * scale
+
+
+def test_amplitudes_change_by_means_over_neighbours_but_for_runs_from_before():
+    config = GmmConfig(**GMM, encoder="posterior", decoder="mlp", vary="a")
+    model = GmmModel.from_data(config, mixture(), BOX, PIXEL, particles(16))
+    params = random_params(model.init) | {
+        "decoder": jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0))["decoder"])
+    }
+    older = model.arrays()
+    assert older.pop("averaged")
+    latent, changes = 0.1 * jnp.eye(config.latent_size), {}  # so little that no amplitude comes near 0
+    for name, arrays in (("now", model.arrays()), ("older", older)):
+        restored = GmmModel.from_arrays(model.config, arrays)
+        decoded = jax.jit(restored.decode)(params, latent)
+        relative = np.asarray(decoded.amplitude / restored.neutral_mixture(params).amplitude)
+        root, scale = 0.04**0.5, 1 + 1.04**0.5
+        hinge = (relative * scale) - root**2 / (relative * scale)  # the inverse of `positive`: 2 (1 + a)
+        changes[name] = hinge.T / 2 - 1
+    near = Neighbourhood.of(model.neutral, model.edges)
+    np.testing.assert_allclose(changes["now"], near.mean(changes["older"]), atol=1e-4)
+    assert np.abs(changes["now"] - changes["older"]).max() > 0.01
+
+
+def test_the_network_s_changes_are_averaged_as_those_of_modes_are():
+    config = GmmConfig(**GMM, encoder="posterior", decoder="mlp", vary="pa")
+    model = GmmModel.from_data(config, mixture(), BOX, PIXEL, particles(16))
+    params = random_params(model.init)
+    params["modes"] = jnp.zeros_like(params["modes"])
+    latent = jnp.ones((1, config.latent_size))
+    plain = dataclasses.replace(model, averaged=False)
+    now, before = (jax.jit(one.decode)(params, latent) for one in (model, plain))
+    np.testing.assert_allclose(now.position, before.position, atol=1e-5)
+    assert np.abs(now.amplitude / before.amplitude - 1).max() > 1e-3
+    rest = jax.jit(model.decode)(params, jnp.zeros((1, config.latent_size)))
+    np.testing.assert_allclose(rest.amplitude[0], model.neutral_mixture(params).amplitude, rtol=1e-5)
+
+
+def test_poses_are_solved_for_as_the_posterior_has_them():
+    config = GmmConfig(**GMM, encoder="posterior", decoder="mlp", vary="a", refine_poses=True)
+    images = particles(24, noise=0.1)
+    off = np.random.default_rng(0).normal(0, 2, (24, 2)).astype(np.float32)
+    listed = dataclasses.replace(images, pose=dataclasses.replace(images.pose, shift=images.pose.shift + off))
+    model = GmmModel.from_data(config, mixture(), BOX, PIXEL, listed)
+    nuisances = dataclasses.replace(model.subspace.nuisances, shift=2.0, rotation=0.01)
+    model = dataclasses.replace(model, subspace=dataclasses.replace(model.subspace, nuisances=nuisances))
+    params = model.init(jax.random.key(0))
+    found, change = jax.jit(model.solved_poses)(params, listed), jax.jit(model.posterior)(params, listed).poses
+    np.testing.assert_allclose(found.shift, listed.pose.shift + change.shift, atol=1e-4)
+    error = np.linalg.norm(np.asarray(found.shift) - images.pose.shift, axis=1)
+    assert np.median(error) < 0.5 * np.median(np.linalg.norm(off, axis=1))
+    arm = mixture().position - mixture().position.mean(axis=0)
+    expected = np.hypot(2.0, 0.01 * np.sqrt(2 / 3 * np.mean(np.sum(arm**2, axis=1))))
+    assert model.blur == pytest.approx(expected, rel=1e-5)
+    moving = dataclasses.replace(model, subspace=dataclasses.replace(model.subspace, kinds="aap"))
+    exact = dataclasses.replace(nuisances, shift=0.0, rotation=0.0)
+    right = dataclasses.replace(model, subspace=dataclasses.replace(model.subspace, nuisances=exact))
+    assert moving.blur == right.blur == 0

@@ -115,7 +115,7 @@ def _training(family: Family, asked: RefineConfig, model: Any, views: int = 1) -
     defaults = family.training_defaults(asked.preset or DEFAULT, model)
     if family.mixtures and views > 1:
         usual = defaults.get("batch_size", TrainingConfig.batch_size)
-        defaults = {**defaults, "batch_size": min(usual, max(IMAGES_OF_STEP // views, 1))}
+        defaults = {**defaults, "batch_size": min(usual, -(-IMAGES_OF_STEP // views))}
     return TrainingConfig(**{**defaults, **asked.training_fields()})
 
 

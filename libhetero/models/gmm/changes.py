@@ -22,7 +22,7 @@ ROUNDING = 0.04  # of the hinge that keeps amplitudes above 0
 NEUTRAL_MOVE, NEUTRAL_FOLDS = 6.0, 3.0  # Å, e-folds: one unit of the neutral mixture's adaptation
 NEIGHBOURS = 12
 GIVES_WAY = 1.0  # Å by which a pair's distance changes
-REACH = 0.6  # of the distance between Gaussians: what comes and goes is averaged over
+REACH = 0.45  # of the distance between Gaussians: what comes and goes is averaged over
 
 
 def positive(value: Float[AnyArray, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:

@@ -10,7 +10,7 @@ from libhetero.configuration import Option, declared_options, named
 from libhetero.errors import ConfigurationError
 from libhetero.models.hype.config import HypeConfig
 from libhetero.pipelines.run.asked import RefineConfig
-from libhetero.pipelines.run.configuration import new_config, read_config, resumed_config, write_config
+from libhetero.pipelines.run.configuration import new_config, read_config, resumed_config, with_model, write_config
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.defaults import described_defaults
 from libhetero.training.configuration import PreprocessConfig, TrainingConfig
@@ -44,6 +44,30 @@ def test_what_is_asked_for_wins():
     asked = RefineConfig("p.star", preset="small", training={"learning_rate": 5e-4})
     assert new_config(asked).training.learning_rate == 5e-4
     assert new_config(asked).training.batch_size == 16
+
+
+@pytest.mark.parametrize(
+    ("family", "views", "asked", "expected"),
+    [
+        ("gmm", 1, {}, 16),
+        ("gmm", 41, {}, 4),
+        ("gmm", 500, {}, 1),
+        ("gmm", 41, {"batch_size": 8}, 8),
+        ("hype", 41, {}, 64),
+    ],
+)
+def test_gaussians_take_fewer_particles_of_tilt_series_a_step(family, views, asked, expected):
+    wanted = RefineConfig("p.star", family=family, training=asked)
+    config = new_config(wanted)
+    assert with_model(config, wanted, config.model, config.data, views).training.batch_size == expected
+
+
+@pytest.mark.parametrize(("vary", "rate"), [("a", 2e-3), ("p", 1e-3), ("pa", 1e-3)])
+def test_presence_alone_is_learnt_at_a_higher_rate(vary, rate):
+    wanted = RefineConfig("p.star", family="gmm")
+    config = new_config(wanted)
+    settled = dataclasses.replace(config.model, vary=vary)
+    assert with_model(config, wanted, settled, config.data, 1).training.learning_rate == rate
 
 
 def test_classes_to_begin_with_are_refused_where_nothing_is_begun_with():

@@ -102,8 +102,11 @@ class MixtureFamily(ModelFamily, Protocol):
         0 where poses are right or not looked at, and where Gaussians move: then it is not poses alone that blur a map.
         """
 
-    def solved_poses(self, params: Any, batch: Batch) -> Pose:
-        """Return the pose at which each image is most probably seen, solved for beside the latent."""
+    def solved_poses(self, params: Any, batch: Batch) -> tuple[Pose, Float[Array, "batch"]]:
+        """Return the pose at which each image is most probably seen, solved for beside the latent.
+
+        Besides, the probability that it shows nothing of the molecule.
+        """
 
     def directions(self) -> tuple[Direction, ...]:
         """Return the directions of change that the particles showed before training; none where nobody looked."""

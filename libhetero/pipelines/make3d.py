@@ -218,8 +218,9 @@ def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> 
         from libhetero.pipelines.maps.deforming import deformation_of
         from libhetero.pipelines.maps.junk import molecule_weights
 
-        weights = molecule_weights(feed.particles, config.particles, Path(config.deform))
+        # The latents that say how particles move may have to be found first, and with them what the run knows of junk.
         deformation = deformation_of(config.deform, feed, config.particles, config.batch_size, config.symmetry)
+        weights = molecule_weights(feed.particles, config.particles, Path(config.deform))
     made = reconstruct_some(
         feed, np.arange(len(feed)), config.batch_size, config.symmetry, "reconstructing", progress, weights, deformation
     )

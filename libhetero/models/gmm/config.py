@@ -233,7 +233,7 @@ class GmmConfig:
         return replace(self, vary=vary, latent_size=latent_size, decided=None)
 
     def training_defaults(self) -> dict[str, Any]:
-        """Return the training's fields that differ: a higher rate where amplitudes alone are solved for.
+        """Return the training's fields that differ: a higher rate where Gaussians come and go and do not move.
 
         In so many steps the borders of pieces are found twice as far (docs/history.md); motions were not tried.
         """

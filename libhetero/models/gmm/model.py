@@ -303,10 +303,13 @@ class GmmModel:
         arm = np.asarray(whole.position) - np.mean(np.asarray(whole.position), axis=0)
         return float(np.hypot(nuisances.shift, nuisances.rotation * np.sqrt(2 / 3 * np.mean(np.sum(arm**2, axis=1)))))
 
-    def solved_poses(self, params: Any, batch: Batch) -> Pose:
-        """Return the pose at which each image is most probably seen; see `MixtureFamily`."""
-        state, _ = self._infer(params, self._unmoved(params), batch)
-        return self._placed(batch, state[:, self.config.latent_size :]).pose
+    def solved_poses(self, params: Any, batch: Batch) -> tuple[Pose, Float[Array, "batch"]]:
+        """Return the pose at which each image is most probably seen, and if it is junk; see `MixtureFamily`."""
+        (state, _), rank = self._infer(params, self._unmoved(params), batch), self.config.latent_size
+        observation = self._placed(batch, state[:, rank:])
+        mixtures = of_images(self.decode(params, of_particles(state[:, :rank], batch.views)), batch.views)
+        seen = jax.vmap(self._contrast_of)(batch.images, observation, mixtures)
+        return observation.pose, junk_probability(*seen, self.contrast)
 
     def _placed(self, batch: Batch, numbers: Float[Array, "batch nuisances"]) -> Observation:
         """Return how particles were seen as far as their poses are off; contrast is left out."""

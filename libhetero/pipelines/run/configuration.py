@@ -29,7 +29,6 @@ from libhetero.training.configuration import PreprocessConfig, TrainingConfig
 
 FORMAT_VERSION = 2
 CONFIG = "config.json"
-IMAGES_OF_STEP = 160  # of tilt series, Gaussians
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,9 @@ def _refuse_unused_classes(model: Any, asked: RefineConfig) -> None:
         )
 
 
-def with_model(config: RunConfig, asked: RefineConfig, model: Any, data: DataConfig, views: int) -> RunConfig:
+def with_model(
+    config: RunConfig, asked: RefineConfig, model: Any, data: DataConfig, series: int | None = None
+) -> RunConfig:
     """Return the configuration with what the particles have settled, of the model and so of its training.
 
     Parameters
@@ -100,22 +101,22 @@ def with_model(config: RunConfig, asked: RefineConfig, model: Any, data: DataCon
     config : before particles were measured.
     asked : what was asked for.
     model, data : as they are now.
-    views : images of each particle.
+    series : particles of tilt series that Gaussians take a step where nobody asked for a number; None: single images.
     """
-    training = _training(family_named(config.family), asked, model, views)
+    training = _training(family_named(config.family), asked, model, series)
     return dataclasses.replace(config, model=model, training=training, data=data)
 
 
-def _training(family: Family, asked: RefineConfig, model: Any, views: int = 1) -> TrainingConfig:
+def _training(family: Family, asked: RefineConfig, model: Any, series: int | None = None) -> TrainingConfig:
     """Return the training of a new run: what was asked for, over the defaults of a family's model.
 
-    Gaussians take as many steps of tilt series as of so many images: with as many particles a step, 360 of 41 tilts
-    would have 23 steps an epoch, and the borders of pieces are not found in so few (docs/benchmarks.md).
+    Parameters
+    ----------
+    series : as of `with_model`.
     """
     defaults = family.training_defaults(asked.preset or DEFAULT, model)
-    if family.mixtures and views > 1:
-        usual = defaults.get("batch_size", TrainingConfig.batch_size)
-        defaults = {**defaults, "batch_size": min(usual, -(-IMAGES_OF_STEP // views))}
+    if family.mixtures and series is not None:
+        defaults = {**defaults, "batch_size": min(defaults["batch_size"], series)}
     return TrainingConfig(**{**defaults, **asked.training_fields()})
 
 

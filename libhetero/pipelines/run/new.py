@@ -41,7 +41,7 @@ from libhetero.pipelines.run.reference import reference_projector
 from libhetero.pipelines.run.sharper_start import sharper_start
 from libhetero.pipelines.run.start import RunStart
 from libhetero.pipelines.run.starting_classes import starting_classes
-from libhetero.pipelines.run.starting_mixture import refuse_other_starts, starting_mixture
+from libhetero.pipelines.run.starting_mixture import mobile_gaussians, refuse_other_starts, starting_mixture
 from libhetero.records import Batch, Gaussians, ParticleSet, PoseChange
 from libhetero.telling.waiting import working
 from libhetero.training import sharding
@@ -50,6 +50,7 @@ from libhetero.training.held_out import split
 from libhetero.training.series import drawn_from
 
 LOGGER = logging.getLogger(__name__)
+IMAGES_OF_STEP = 160  # of tilt series, Gaussians: of more a step, borders of pieces are not found in the usual epochs
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,11 @@ class NewRun:
             _check_finite(model)
             sharper = _sharper(config, model, gaussians, sample, feed)
             if sharper is not None:
-                gaussians, model = sharper, create(gaussians=sharper)
+                gaussians, model = sharper, create(gaussians=sharper, mobile=mobile_gaussians(config, sharper, feed))
                 _check_finite(model)
         model = of_process_0(config.family, model)
         data = config.data.seen(feed.config, len(feed))
-        config = with_model(config, self.asked, model.config, data, drawn_from(feed).views)
+        config = with_model(config, self.asked, model.config, data, _batch_of_series(drawn_from(feed).views))
         _check_alike(config)  # before anything is compiled to choose the batch
         if self.asked.automatic_batch:
             training = with_largest_batch(config.training, model, drawn_from(feed), len(trained_on))
@@ -166,14 +167,25 @@ def with_series(config: RunConfig, particles: ParticleSet) -> tuple[RunConfig, P
     return config, particles
 
 
+def _batch_of_series(views: int) -> int | None:
+    """Return how many particles of so many images Gaussians take a step, one for each device at least; None of one."""
+    return None if views == 1 else max(-(-IMAGES_OF_STEP // views), jax.device_count())
+
+
 def _sharper(
     config: RunConfig, model: ModelFamily, gaussians: Gaussians | None, sample: Batch, feed: ParticleFeed
 ) -> Gaussians | None:
     """Return Gaussians to begin again with, where the first search finds that poses have blurred the given ones."""
     if gaussians is None:
         return None
-    mixtures = cast(MixtureFamily, model)
-    return sharper_start(mixtures, gaussians, sample, config.model.symmetry, feed.box_size, feed.pixel_size)
+
+    def found() -> dict[str, np.ndarray]:
+        mixtures, symmetry = cast(MixtureFamily, model), config.model.symmetry
+        sharper = sharper_start(mixtures, gaussians, sample, symmetry, feed.box_size, feed.pixel_size)
+        return {} if sharper is None else vars(sharper)
+
+    made = _of_process_0(found)  # which decides for all
+    return Gaussians(**made) if made else None
 
 
 def _check_finite(model: ModelFamily) -> None:

@@ -8,8 +8,9 @@ in `HELD`, at the same poses:
 
     explained = (Σ_i Σ_k w Re[m_i* x_i])² / Σ_i Σ_k w |m_i|²,     m_i = T_i P_i G
 
-with x_i the transform of an image, w the weight of each Fourier pixel, T_i and P_i its CTF and projection. So Gaussians
-of an atomic model, or of a better map than the sample's, stay. Where Gaussians move, no one map is right, and the
+with x_i the transform of an image, w the weight of each Fourier pixel, T_i and P_i its CTF and projection; in the map
+and in these sums each image counts by the probability that it is no junk. So Gaussians of an atomic model, or of a
+better map than the sample's, stay. Where Gaussians move, no one map is right, and the
 mixture is settled against the images (`models.gmm.motions`).
 """
 
@@ -38,7 +39,7 @@ from libhetero.tilts import images_alone, taken
 from libhetero.training.preprocess import fourier_crop
 
 LOGGER = logging.getLogger(__name__)
-TOGETHER = 64  # particles
+TOGETHER = 64  # images, each at all poses of a symmetric complex
 HELD = 4  # one particle in so many is not in the map
 LARGEST_MAP = 128  # voxels: a sample does not tell finer detail
 LEAST_BLUR = 0.1  # pixels d: less takes less than ½ (π d)², 5 %, off a map at Nyquist
@@ -61,8 +62,11 @@ def sharper_start(
     if model.blur < LEAST_BLUR * pixel_size:
         return None
     operators = symmetry_operators(symmetry)
-    images, of_particle = _at_solved_poses(model, sample)
+    together = max(TOGETHER // (sample.views * len(operators)), 1)
+    images, of_particle = _at_solved_poses(model, sample, together)
     held = of_particle % HELD == HELD - 1
+    if not held.any():
+        return None
     try:
         goal = _map_of(_rows(images, np.flatnonzero(~held)), operators, box_size, pixel_size)
         least = LEAST_AMPLITUDE * float(np.mean(np.abs(gaussians.amplitude)))
@@ -78,7 +82,7 @@ def sharper_start(
     LOGGER.info(
         "poses are off: Gaussians fitted to a map of the sample at the poses solved for explain %.3g times as much of "
         "images that are not in it%s",
-        found / given,
+        found / max(given, 1e-30),
         "" if found > given else ", and the given ones stay",
     )
     if not found > given:
@@ -86,22 +90,26 @@ def sharper_start(
     return replace(fitted, amplitude=(fitted.amplitude * (scale / model.image_scale)).astype(np.float32))
 
 
-def _at_solved_poses(model: MixtureFamily, sample: Batch) -> tuple[Batch, Int[np.ndarray, "images"]]:
-    """Return the images of a sample, each by itself, at the poses solved for, and the particle of each."""
+def _at_solved_poses(model: MixtureFamily, sample: Batch, together: int) -> tuple[Batch, Int[np.ndarray, "images"]]:
+    """Return the images of a sample, each by itself, at the poses solved for, and the particle of each.
+
+    Their weights are the probabilities that they are no junk. So many particles are worked on together.
+    """
     views = sample.views
     count = len(sample.weight) // views
     params = model.init(jax.random.key(0))
     solve = jax.jit(model.solved_poses)
-    rotation, shift = (np.array(array) for array in (sample.pose.rotation, sample.pose.shift))
-    for start in range(0, count, TOGETHER):
-        some = np.arange(start, start + TOGETHER) % count  # the last ones are filled up, for one program
-        found = solve(params, taken(sample, some))
-        rows = slice(start * views, min(start + TOGETHER, count) * views)
-        for whole, part in zip((rotation, shift), (found.rotation, found.shift), strict=True):
+    rotation, shift, shown = (np.array(array) for array in (sample.pose.rotation, sample.pose.shift, sample.weight))
+    for start in range(0, count, together):
+        some = np.arange(start, start + together) % count  # the last ones are filled up, for one program
+        pose, junk = solve(params, taken(sample, some))
+        rows = slice(start * views, min(start + together, count) * views)
+        for whole, part in zip((rotation, shift), (pose.rotation, pose.shift), strict=True):
             whole[rows] = np.asarray(part)[: len(whole[rows])]
-    there = np.flatnonzero(np.asarray(sample.weight) > 0)
+        shown[rows] *= 1 - np.asarray(junk)[: len(shown[rows])]
+    there = np.flatnonzero(np.asarray(sample.weight) > 0) if views > 1 else np.arange(count)
     images = images_alone(replace(sample, pose=Pose(rotation=rotation, shift=shift)))
-    return images, there // views if views > 1 else np.arange(count)
+    return replace(images, weight=shown[there].astype(np.float32)), there // views
 
 
 def _map_of(images: Batch, operators: Float[np.ndarray, "copies 3 3"], box_size: int, pixel_size: float) -> MapToFit:

@@ -60,15 +60,23 @@ def starting_mixture(config: RunConfig, feed: ParticleFeed) -> tuple[Gaussians |
     ------
     DataError : if a file cannot be read or does not fit.
     """
-    path, mask = config.data.reference, config.data.mask
+    path = config.data.reference
     if not family_named(config.family).mixtures or path is None:
         return None, None
     gaussians = read_gaussians(path, feed.box_size, feed.pixel_size)
-    return gaussians, None if mask is None else _inside(mask, gaussians, config.model.symmetry, feed)
+    return gaussians, mobile_gaussians(config, gaussians, feed)
 
 
-def _inside(path: str, gaussians: Gaussians, symmetry: str, feed: ParticleFeed) -> Mobile:
-    """Return which Gaussians lie in a mask, themselves or a symmetric copy of them."""
+def mobile_gaussians(config: RunConfig, gaussians: Gaussians, feed: ParticleFeed) -> Mobile | None:
+    """Return which Gaussians lie in the run's mask, themselves or a symmetric copy of them; None without a mask.
+
+    Raises
+    ------
+    DataError : if none does, or the mask cannot be read.
+    """
+    path, symmetry = config.data.mask, config.model.symmetry
+    if path is None:
+        return None
     mask, pixel_size = read_mask(path, feed.box_size, feed.pixel_size)
     operators = symmetry_operators(symmetry)
     position = np.asarray(symmetric_copies(gaussians, operators).position)

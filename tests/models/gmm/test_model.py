@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from libhetero.errors import DataError
+from libhetero.models.contrast import junk_given_evidence
 from libhetero.models.gmm.changes import Neighbourhood, changed
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.latent.encoder import gradient_features, mean_frc
@@ -296,7 +297,9 @@ def test_poses_are_solved_for_as_the_posterior_has_them():
     nuisances = dataclasses.replace(model.subspace.nuisances, shift=2.0, rotation=0.01)
     model = dataclasses.replace(model, subspace=dataclasses.replace(model.subspace, nuisances=nuisances))
     params = model.init(jax.random.key(0))
-    found, change = jax.jit(model.solved_poses)(params, listed), jax.jit(model.posterior)(params, listed).poses
+    (found, junk), posterior = jax.jit(model.solved_poses)(params, listed), jax.jit(model.posterior)(params, listed)
+    change = posterior.poses
+    np.testing.assert_allclose(junk, junk_given_evidence(posterior.evidence, model.contrast), atol=1e-5)
     np.testing.assert_allclose(found.shift, listed.pose.shift + change.shift, atol=1e-4)
     error = np.linalg.norm(np.asarray(found.shift) - images.pose.shift, axis=1)
     assert np.median(error) < 0.5 * np.median(np.linalg.norm(off, axis=1))

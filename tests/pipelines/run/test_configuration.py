@@ -47,19 +47,19 @@ def test_what_is_asked_for_wins():
 
 
 @pytest.mark.parametrize(
-    ("family", "views", "asked", "expected"),
+    ("family", "series", "asked", "expected"),
     [
-        ("gmm", 1, {}, 16),
-        ("gmm", 41, {}, 4),
-        ("gmm", 500, {}, 1),
-        ("gmm", 41, {"batch_size": 8}, 8),
-        ("hype", 41, {}, 64),
+        ("gmm", None, {}, 16),
+        ("gmm", 4, {}, 4),
+        ("gmm", 80, {}, 16),
+        ("gmm", 4, {"batch_size": 8}, 8),
+        ("hype", 4, {}, 64),
     ],
 )
-def test_gaussians_take_fewer_particles_of_tilt_series_a_step(family, views, asked, expected):
+def test_gaussians_take_fewer_particles_of_tilt_series_a_step(family, series, asked, expected):
     wanted = RefineConfig("p.star", family=family, training=asked)
     config = new_config(wanted)
-    assert with_model(config, wanted, config.model, config.data, views).training.batch_size == expected
+    assert with_model(config, wanted, config.model, config.data, series).training.batch_size == expected
 
 
 @pytest.mark.parametrize(("vary", "rate"), [("a", 2e-3), ("p", 1e-3), ("pa", 1e-3)])
@@ -67,7 +67,7 @@ def test_presence_alone_is_learnt_at_a_higher_rate(vary, rate):
     wanted = RefineConfig("p.star", family="gmm")
     config = new_config(wanted)
     settled = dataclasses.replace(config.model, vary=vary)
-    assert with_model(config, wanted, settled, config.data, 1).training.learning_rate == rate
+    assert with_model(config, wanted, settled, config.data).training.learning_rate == rate
 
 
 def test_classes_to_begin_with_are_refused_where_nothing_is_begun_with():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -27,14 +28,15 @@ class Searched(MixtureFamily):
     ring_weight, image_scale = np.ones((BOX, BOX // 2 + 1), np.float32), SCALE
     blur = 0.0
 
-    def __init__(self, true: Pose, blur: float) -> None:
+    def __init__(self, true: Pose, blur: float, junk: Sequence[int] = ()) -> None:
         self.true, self.blur = true, blur
+        self.junk = np.isin(np.arange(len(true.shift)), junk).astype(np.float32)
 
     def init(self, key):
         return {}
 
     def solved_poses(self, params, batch):
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[batch.index], self.true)
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[batch.index], self.true), jnp.asarray(self.junk)[batch.index]
 
 
 def blurred(gaussians: Gaussians) -> Gaussians:
@@ -48,9 +50,9 @@ def wrongly_listed(images: Batch) -> Batch:
     return dataclasses.replace(images, pose=dataclasses.replace(images.pose, shift=images.pose.shift + off))
 
 
-def start_of(images: Batch, given: Gaussians, blur: float = 4.0) -> Gaussians | None:
+def start_of(images: Batch, given: Gaussians, blur: float = 4.0, junk: Sequence[int] = ()) -> Gaussians | None:
     """Return what `sharper_start` makes of images listed with wrong poses, the true ones being solved for."""
-    return sharper_start(Searched(images.pose, blur), given, wrongly_listed(images), "c1", BOX, PIXEL)
+    return sharper_start(Searched(images.pose, blur, junk), given, wrongly_listed(images), "c1", BOX, PIXEL)
 
 
 @pytest.fixture(autouse=True)
@@ -68,8 +70,22 @@ def test_gaussians_are_as_narrow_as_the_map_at_solved_poses_shows():
     assert all(np.asarray(leaf).dtype == np.float32 for leaf in jax.tree.leaves(start))
 
 
+def test_junk_has_no_part_in_the_map_or_in_its_judgement():
+    images = particles(200, noise=0.5, scale=SCALE)
+    junk = np.arange(0, 200, 3)
+    noise = images.images.copy()
+    noise[junk] = images.images.std() * np.random.default_rng(4).normal(size=noise[junk].shape)
+    start = start_of(dataclasses.replace(images, images=noise), blurred(mixture()), junk=junk)
+    assert start is not None
+    np.testing.assert_allclose(start.amplitude.sum(), mixture().amplitude.sum(), rtol=0.15)
+
+
 def test_better_gaussians_than_the_map_of_a_sample_gives_stay():
     assert start_of(particles(40, noise=3.0, scale=SCALE), mixture()) is None
+
+
+def test_too_few_particles_to_judge_by_change_nothing():
+    assert start_of(particles(3, scale=SCALE), blurred(mixture())) is None
 
 
 def test_nothing_is_done_where_poses_blur_nothing():
@@ -88,6 +104,6 @@ def test_images_of_a_series_are_put_at_poses_of_their_own():
     images = in_series(120, 3, lacking=(1, 5))
     start = start_of(images, blurred(mixture()))
     assert start is None or np.isfinite(start.sigma).all()
-    images, of_particle = sharper._at_solved_poses(Searched(images.pose, 4.0), wrongly_listed(images))
+    images, of_particle = sharper._at_solved_poses(Searched(images.pose, 4.0), wrongly_listed(images), 7)
     assert len(images.weight) == len(of_particle) == 118
     assert list(of_particle[:5]) == [0, 0, 1, 1, 2]

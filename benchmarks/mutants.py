@@ -1357,6 +1357,23 @@ GAUSSIANS = [
         ("not in the decoder's unit", "[position / config.displacement_scale]", "[position]"),
     ),
     *_of(
+        "means over neighbours",
+        "models/gmm/changes.py",
+        "models/gmm/test_changes.py models/gmm/test_model.py",
+        ("all neighbours alike", "mass[near] * np.exp(-square / (2 * width))", "mass[near]"),
+        ("weights of others", "mass[near] * np.exp", "mass[:, None] * np.exp"),
+        ("itself left out", 'jnp.einsum("n,n...->n...", self.share[:, 0], change) + others', "others"),
+    ),
+    *_of(
+        "sharper start",
+        "pipelines/run/sharper_start.py",
+        "pipelines/run/test_sharper_start.py",
+        ("whatever explains less", "    if not found > given:\n", "    if False:\n"),
+        ("the images' unit", "fitted.amplitude * (scale / model.image_scale)", "fitted.amplitude"),
+        ("junk in the map", "shown[rows] *= 1 - np.asarray(junk)[: len(shown[rows])]", "pass"),
+        ("listed poses", "whole[rows] = np.asarray(part)[: len(whole[rows])]", "pass"),
+    ),
+    *_of(
         "starting mixture",
         "models/gmm/start/fit.py",
         "models/gmm/start/test_fit.py pipelines/test_guess.py",

@@ -420,6 +420,12 @@ class GmmModel:
         means = self._neighbourhood.mean(change[:, columns])
         return jnp.concatenate([change[:, : columns.start], means, change[:, columns.stop :]], axis=1)
 
+    @property
+    def decoded_subspace(self) -> Subspace | None:
+        """What the sample shows to change, as it is decoded: changes of amplitude as means over neighbours."""
+        found = self.subspace
+        return None if found is None else replace(found, modes=np.asarray(self._averaged(jnp.asarray(found.modes))))
+
     @cached_property
     def _neighbourhood(self) -> Neighbourhood:
         """Who is averaged with whom."""

@@ -188,8 +188,9 @@ class NullSearch:
     def search(self, random: np.random.Generator) -> tuple[int, float]:
         """Return how many directions a set shows, and the change of the region that changes most.
 
-        All that a run does of its particles before it is trained is done: scale and noise are measured, junk is set
-        aside, and the kinds of change that it was asked for are searched, in any number of directions.
+        All that a run does of its particles before it is trained is done, but for Gaussians fitted anew, as these are
+        the run's: scale and noise are measured, junk is set aside, and the kinds of change that it was asked for are
+        searched, in any number of directions.
         """
         model = self.model
         sample, *further = (
@@ -206,7 +207,7 @@ class NullSearch:
             mobile=np.asarray(model.mobile) > 0,
             seed=self.seed,
         )
-        subspace: Subspace = made.subspace
+        subspace: Subspace = made.decoded_subspace
         if subspace.rank == 0:
             return 0, 0.0
         count = sum(len(one.contrast) for one in self.shown)

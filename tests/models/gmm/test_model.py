@@ -270,6 +270,7 @@ def test_amplitudes_change_by_means_over_neighbours_but_for_runs_from_before():
         hinge = (relative * scale) - root**2 / (relative * scale)  # the inverse of `positive`: 2 (1 + a)
         changes[name] = hinge.T / 2 - 1
     near = Neighbourhood.of(model.neutral, model.edges)
+    np.testing.assert_allclose(model.decoded_subspace.modes, near.mean(model.subspace.modes), atol=1e-6)
     np.testing.assert_allclose(changes["now"], near.mean(changes["older"]), atol=1e-4)
     assert np.abs(changes["now"] - changes["older"]).max() > 0.01
 

@@ -131,7 +131,7 @@ def test_what_a_search_finds_is_told_by_its_regions(monkeypatch):
 
         def create(family, config, *, found=subspace, asked=asked, **given):
             asked.update(given, vary=config.vary, rank=config.latent_size)
-            return SimpleNamespace(subspace=found)
+            return SimpleNamespace(decoded_subspace=found)
 
         monkeypatch.setattr(nulls.models, "create", create)
         assert search.search(np.random.default_rng(0)) == pytest.approx(expected, rel=1e-3), "of what is there at most"

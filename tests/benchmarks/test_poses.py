@@ -12,7 +12,7 @@ import pytest
 
 from libhetero.cli.stages import StageResult
 from libhetero.configuration import write_json
-from libhetero.io import write_volume
+from libhetero.io import read_volume, write_volume
 from programs import e2hype_refine, e2hype_simulate
 
 OUTPUTS = {"e2hype_simulate.py": "set", "e2hype_make3d.py": "consensus.mrc", "e2hype_guess_n.py": "gmm.txt"}
@@ -124,6 +124,9 @@ def test_lists_and_runs_beside_each_other(
 def test_a_set_that_moves_in_a_new_folder(poses: types.ModuleType, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(poses, "resolutions", lambda folder, regions: {"regions": list(regions)})
     monkeypatch.setattr(poses, "print_motion", lambda found: None)
+    others: list[list[str]] = []
+    monkeypatch.setattr(poses.shutil, "which", lambda name: name)
+    monkeypatch.setattr(poses.subprocess, "run", lambda words, **how: others.append(words))
     options = ["--profile", "tiny", "--rows", "motion", "--work", str(tmp_path / "work")]
     assert poses.main(options) == 0
     found = json.loads((tmp_path / "work" / "poses.json").read_text())["rows"]["motion"]
@@ -132,6 +135,9 @@ def test_a_set_that_moves_in_a_new_folder(poses: types.ModuleType, tmp_path: Pat
         program, *words = command.split()
         importlib.import_module(f"programs.{program.removesuffix('.py')}").build_parser().parse_args(words)
     assert poses.commands[-1].startswith("e2hype_make3d.py run/aligned/region_01.star"), "at the region's poses"
+    assert others == [
+        ["relion_reconstruct", "--i", "run/aligned/region_01.star", "--o", "relion_region_01.mrc", "--ctf"]
+    ]
     poses.commands.clear()
     (tmp_path / "work" / "motion" / "run.json").unlink()
     assert poses.main(options) == 0
@@ -184,7 +190,12 @@ def test_resolutions_of_maps_that_are_right_inside_one_piece_alone(
         for suffix, added in (("", noise[0]), ("_half1", noise[0]), ("_half2", noise[1])):
             write_volume(tmp_path / f"{name}{suffix}.mrc", signal + np.where(wrong > 0, added, 0), 4.0)
     monkeypatch.setattr(poses, "open_truth", lambda folder: types.SimpleNamespace(angles=np.zeros((5, 2))))
+    write_volume(tmp_path / "relion_region_01.mrc", 3 * read_volume(tmp_path / "region_01.mrc")[0], 4.0)
     found = poses.resolutions(tmp_path, ["region_01"])
+    assert found["piece 1"]["relion"] == {
+        "truth": found["piece 1"]["region_01"]["truth"],
+        "same": pytest.approx(1, abs=1e-5),
+    }
     nyquist = 2 * 4.0 * 16 / 15  # the last shell
     assert found["still"]["truth"] == found["still"]["halves"] == pytest.approx(nyquist)
     assert found["listed"]["truth"] > 1.5 * nyquist

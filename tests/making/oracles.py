@@ -98,6 +98,8 @@ class GaussianOracle(MixtureFamily):
     family: str = "gmm"
     config: Any = None
     image_scale: float = 1.0
+    blur: float = 0.0
+    ring_weight: np.ndarray = field(default_factory=lambda: np.ones((BOX, BOX // 2 + 1), np.float32))
 
     def neutral_mixture(self, params):
         """Return the neutral mixture, which no training has adapted."""

@@ -44,6 +44,7 @@ class ToyGaussians(MixtureFamily):
 
     family = "gmm"
     box_size, pixel_size, config, image_scale = BOX, PIXEL, None, 1.0
+    blur, ring_weight = 0.0, np.ones((BOX, BOX // 2 + 1), np.float32)
 
     def __init__(self, position, piece, motion=False):
         self.neutral = gaussians(position)

@@ -98,8 +98,7 @@ class GaussianOracle(MixtureFamily):
     family: str = "gmm"
     config: Any = None
     image_scale: float = 1.0
-    blur: float = 0.0
-    ring_weight: np.ndarray = field(default_factory=lambda: np.ones((BOX, BOX // 2 + 1), np.float32))
+    blur, ring_weight = 0.0, np.ones((BOX, BOX // 2 + 1), np.float32)  # of all of them, and no fields
 
     def neutral_mixture(self, params):
         """Return the neutral mixture, which no training has adapted."""

@@ -121,3 +121,21 @@ def load_program() -> Callable[[str], ModuleType]:
         return load_file(PROJECT / "programs" / name)
 
     return load
+
+
+@pytest.fixture
+def list_program(
+    load_program: Callable[[str], ModuleType],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[[str], tuple[int, str, str]]:
+    """Return a function that runs e2hype_list.py in an empty folder and returns its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    module = load_program("e2hype_list.py")
+
+    def run(command: str) -> tuple[int, str, str]:
+        code = module.main(command.split())
+        return code, *capsys.readouterr()
+
+    return run

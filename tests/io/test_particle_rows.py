@@ -58,16 +58,9 @@ SELECT = "list.star --classes 0 --class_from classes.txt"
 
 
 @pytest.fixture
-def program(load_program, tmp_path, monkeypatch, capsys):
-    """Run the program in an empty folder; return (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    module = load_program("e2hype_list.py")
-
-    def run(command: str):
-        code = module.main(command.split())
-        return code, *capsys.readouterr()
-
-    return run
+def program(list_program):
+    """Run e2hype_list.py in an empty folder; return (exit code, stdout, stderr)."""
+    return list_program
 
 
 def relion5(names: list[str]) -> list[str]:

@@ -235,7 +235,7 @@ class GmmConfig:
     def training_defaults(self) -> dict[str, Any]:
         """Return the training's fields that differ: a higher rate where Gaussians come and go and do not move.
 
-        In so many steps the borders of pieces are found twice as far (docs/history.md); motions were not tried.
+        Eight epochs then find borders of pieces as 16 do at half the rate (docs/history.md); motions were not tried.
         """
         alone = self.encoder == "posterior" and "p" not in self.vary and self.vary != AUTO
         return {"learning_rate": RATE_OF_PRESENCE} if alone else {}

@@ -267,8 +267,7 @@ class GmmModel:
             deviation = known[:, :rank]
             if self.config.refine_poses and self._nuisances is not None:
                 poses = self._nuisances.pose_change(state[:, rank:], known[:, rank:])
-        mixtures = of_images(self.decode(params, of_particles(latent, batch.views)), batch.views)
-        estimate, uncertainty = jax.vmap(self._contrast_of)(batch.images, observation, mixtures)
+        estimate, uncertainty = self._contrasts_of(params, latent, observation, batch)
         estimated = self.config.particle_contrast == "estimated"
         prior = self.contrast if estimated else ContrastPrior()  # all alike
         return Posterior(
@@ -279,6 +278,13 @@ class GmmModel:
             evidence=contrast_evidence(estimate, uncertainty, prior),
             poses=poses,
         )
+
+    def _contrasts_of(
+        self, params: Any, latent: Float[Array, "batch latent"], observation: Observation, batch: Batch
+    ) -> tuple[Float[Array, "batch"], Float[Array, "batch"]]:
+        """Return how strongly each image shows the mixture of its particle's latent, and the deviation of that."""
+        mixtures = of_images(self.decode(params, of_particles(latent, batch.views)), batch.views)
+        return jax.vmap(self._contrast_of)(batch.images, observation, mixtures)
 
     def _contrast_of(
         self, image: Array, observation: Observation, mixture: Gaussians
@@ -307,8 +313,7 @@ class GmmModel:
         """Return the pose at which each image is most probably seen, and if it is junk; see `MixtureFamily`."""
         (state, _), rank = self._infer(params, self._unmoved(params), batch), self.config.latent_size
         observation = self._placed(batch, state[:, rank:])
-        mixtures = of_images(self.decode(params, of_particles(state[:, :rank], batch.views)), batch.views)
-        seen = jax.vmap(self._contrast_of)(batch.images, observation, mixtures)
+        seen = self._contrasts_of(params, state[:, :rank], observation, batch)
         return observation.pose, junk_probability(*seen, self.contrast)
 
     def _placed(self, batch: Batch, numbers: Float[Array, "batch nuisances"]) -> Observation:
@@ -518,8 +523,7 @@ class GmmModel:
 
     def _contrast_at(self, params: Any, batch: Batch, latent: Float[Array, "batch latent"]) -> Float[Array, "batch"]:
         """Return the contrasts that are most probable at given latents; no gradient passes through them."""
-        mixtures = self.decode(*jax.lax.stop_gradient((params, latent)))
-        seen = jax.vmap(self._contrast_of)(batch.images, batch.observation, mixtures)
+        seen = self._contrasts_of(*jax.lax.stop_gradient((params, latent)), batch.observation, batch)
         return contrast_posterior(*seen, self.contrast)[0]
 
     def _misfit(self, image: Array, observation: Observation, mixture: Gaussians) -> Float[Array, ""]:

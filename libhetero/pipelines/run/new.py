@@ -168,7 +168,7 @@ def with_series(config: RunConfig, particles: ParticleSet) -> tuple[RunConfig, P
 
 
 def _batch_of_series(views: int) -> int | None:
-    """Return how many particles of so many images Gaussians take a step, one for each device at least; None of one."""
+    """Return how many particles of so many images Gaussians take a step, for each device one at least; None of one."""
     return None if views == 1 else max(-(-IMAGES_OF_STEP // views), jax.device_count())
 
 

@@ -234,15 +234,20 @@ def test_strain_costs_as_much_as_its_stiffness():
     assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-3)
 
 
+def linear_model(vary):
+    """Return a model whose latents are solved for, and parameters by which its network says nothing."""
+    model = GmmModel.from_data(
+        GmmConfig(**GMM, encoder="posterior", decoder="mlp", vary=vary), mixture(), BOX, PIXEL, particles(16)
+    )
+    params = random_params(model.init)
+    return model, params | {"decoder": jax.tree.map(jnp.zeros_like, params["decoder"])}
+
+
 def test_runs_from_before_modes_turned_are_decoded_as_they_were_trained():
-    config = GmmConfig(**GMM, encoder="posterior", decoder="mlp", vary="p")
-    model = GmmModel.from_data(config, mixture(), BOX, PIXEL, particles(16))
-    params = random_params(model.init) | {
-        "decoder": jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0))["decoder"])
-    }
+    model, params = linear_model("p")
     older = model.arrays()
     del older["turning"]
-    far = 20 * jnp.ones((1, config.latent_size))
+    far = 20 * jnp.ones((1, model.config.latent_size))
     ways = {}
     for name, arrays in (("now", model.arrays()), ("older", older)):
         restored = GmmModel.from_arrays(model.config, arrays)
@@ -254,14 +259,10 @@ def test_runs_from_before_modes_turned_are_decoded_as_they_were_trained():
 
 
 def test_amplitudes_change_by_means_over_neighbours_but_for_runs_from_before():
-    config = GmmConfig(**GMM, encoder="posterior", decoder="mlp", vary="a")
-    model = GmmModel.from_data(config, mixture(), BOX, PIXEL, particles(16))
-    params = random_params(model.init) | {
-        "decoder": jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0))["decoder"])
-    }
+    model, params = linear_model("a")
     older = model.arrays()
     assert older.pop("averaged")
-    latent, changes = 0.1 * jnp.eye(config.latent_size), {}  # so little that no amplitude comes near 0
+    latent, changes = 0.1 * jnp.eye(model.config.latent_size), {}  # so little that no amplitude comes near 0
     for name, arrays in (("now", model.arrays()), ("older", older)):
         restored = GmmModel.from_arrays(model.config, arrays)
         decoded = jax.jit(restored.decode)(params, latent)
